@@ -39,7 +39,7 @@ NOTHING = "none"
 """Word at the axis for methods that train nothing."""
 CUT = "goes on"
 """Name of the triangles at intervals that leave the picture."""
-PAPER, BEST = "the paper's settings", "each at its best"
+SAME, BEST = "one learning rate for all", "each at its best"
 """Names of the two halves: one learning rate for all, hollow; each at its own, filled."""
 
 
@@ -56,8 +56,8 @@ class MethodMark:
     low: float | None = None
     high: float | None = None
     """Ends of its interval; None: there is none."""
-    paper: bool = False
-    """Whether it is at the paper's settings; else at its own best."""
+    same: bool = False
+    """Whether it is at the one learning rate for all, as the paper has its methods; else at its own best."""
     about: str = ""
     """More about it, for the pointer: its learning rate, its seeds."""
     label: str = ""
@@ -75,7 +75,7 @@ def value_by_size(
 ) -> go.Figure:
     """Draw the metric of each method, in percent, over the number of values that it trains, on a logarithmic axis.
 
-    A method has one place, in which its mark at the paper's settings is hollow and that at its best filled; a line
+    A method has one place, in which its mark at one rate for all is hollow and that at its best filled; a line
     joins the two. Methods with equally many values stand beside each other around their number. An interval that is far
     longer than the usual one ends in a triangle where it leaves the picture. ``constant``: metric of the best
     constant answer, a fraction; None: not known. ``width``: of the marks on the screen, in pixels, about; ``interval``:
@@ -88,15 +88,15 @@ def value_by_size(
     for name, own in _by_method(marks).items():
         _draw_name(figure, name, own, places[name], high, dark)
         _draw_method(figure, name, own, places[name], limits, metric, interval, dark)
-    for half, paper in ((BEST, False), (PAPER, True)):
-        if any(mark.paper == paper for mark in marks):
+    for half, same in ((BEST, False), (SAME, True)):
+        if any(mark.same == same for mark in marks):
             figure.add_scatter(
                 x=[None],
                 y=[None],
                 name=half,
                 mode="markers",
                 showlegend=True,
-                marker={"symbol": "circle-open" if paper else "circle", "size": 11, "color": style.ink(dark)},
+                marker={"symbol": "circle-open" if same else "circle", "size": 11, "color": style.ink(dark)},
             )
     if constant is not None:
         figure.add_hline(
@@ -120,7 +120,7 @@ def value_by_size(
 
 def _by_method(marks: Sequence[MethodMark]) -> dict[str, list[MethodMark]]:
     """Collect the marks of each method, methods with fewer trained values first."""
-    ordered = sorted(marks, key=lambda mark: (mark.trained, mark.trains, mark.paper))
+    ordered = sorted(marks, key=lambda mark: (mark.trained, mark.trains, mark.same))
     return {name: list(own) for name, own in groupby(ordered, key=lambda mark: mark.trains)}
 
 
@@ -145,13 +145,13 @@ def _draw_method(
             x=[10**place],
             y=[100 * mark.value],
             mode="markers",
-            name=f"{words}, {PAPER if mark.paper else BEST}",
+            name=f"{words}, {SAME if mark.same else BEST}",
             showlegend=False,
             cliponaxis=False,
             marker={
                 "symbol": _symbol(mark),
                 "size": 12,
-                "color": style.ground(dark) if mark.paper else colour,
+                "color": style.ground(dark) if mark.same else colour,
                 "line": {"color": colour, "width": 2},
             },
             error_y={
@@ -161,7 +161,7 @@ def _draw_method(
                 "array": [above],
                 "arrayminus": [below],
                 "color": colour,
-                "thickness": 1.5 if mark.paper else 3,
+                "thickness": 1.5 if mark.same else 3,
                 "width": 0,
             },
             customdata=[_about(words, mark, metric, interval)],
@@ -216,7 +216,7 @@ def _draw_name(figure: go.Figure, name: str, own: Sequence[MethodMark], place: f
 
 def _about(words: str, mark: MethodMark, metric: str, interval: str) -> str:
     """Write what the pointer says of a mark."""
-    shown = f"<b>{words}</b>, {PAPER if mark.paper else BEST}<br>{in_figures(metric)} {100 * mark.value:.1f} %"
+    shown = f"<b>{words}</b>, {SAME if mark.same else BEST}<br>{in_figures(metric)} {100 * mark.value:.1f} %"
     if mark.low is not None and mark.high is not None:
         shown += f", {interval} {100 * mark.low:.1f} to {100 * mark.high:.1f}"
     shown += f"<br>{mark.trained:,} trained values" if mark.trained else "<br>nothing is trained but a head"

@@ -210,7 +210,7 @@ def _papers(rows: pd.DataFrame, model: str, task: str, dark: bool) -> None:
             TECHNIQUES.get(row["technique"], row["technique"]),
             0 if pd.isna(share := row["parameters_percent"]) else round(share / 100 * SIZES[model]),
             row["value"] / 100,
-            paper=True,
+            same=True,
             about="" if pd.isna(share) else f"{share:g} % of the model, as the paper has it",
             label=row["technique"],
         )

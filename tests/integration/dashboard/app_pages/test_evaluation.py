@@ -160,7 +160,7 @@ def test_methods_stand_against_each_other_and_beside_the_paper(lab: Path) -> Non
     assert "each method at its best, at 0.001: collapse refuted here" in text
     ours, theirs = (json.loads(one.proto.spec) for one in at.get("plotly_chart"))
     marks = {one["name"]: one for one in ours["data"] if one.get("customdata")}
-    assert len(marks) == 5 and marks["LoRA, the paper's settings"]["y"] == [51.0]
+    assert len(marks) == 5 and marks["LoRA, one learning rate for all"]["y"] == [51.0]
     assert marks["every weight, each at its best"]["x"] == [pytest.approx(22_713_216)]
     lora = next(one for one in theirs["data"] if one["name"].startswith("LoRA"))
     assert lora["y"] == [92.6] and lora["x"] == [pytest.approx(0.012 * 1.3e9)]

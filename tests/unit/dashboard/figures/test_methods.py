@@ -8,17 +8,17 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from dashboard.figures.methods import BESIDE, BEST, CUT, PAPER, MethodMark, value_by_size
+from dashboard.figures.methods import BESIDE, BEST, CUT, SAME, MethodMark, value_by_size
 from dashboard.figures.parts import style
 
 MARKS = [
     MethodMark("v", 2304, 0.80, 0.78, 0.82),
-    MethodMark("v", 2304, 0.75, 0.70, 0.79, paper=True),
+    MethodMark("v", 2304, 0.75, 0.70, 0.79, same=True),
     MethodMark("q", 2304, 0.79, 0.77, 0.81),
     MethodMark("q+v", 4608, 0.81),
     MethodMark("fish", 2304, 0.70),
     MethodMark("lora", 73_728, 0.83, 0.81, 0.85, about="learning rate 0.0005"),
-    MethodMark("lora", 73_728, 0.505, 0.49, 0.53, paper=True),
+    MethodMark("lora", 73_728, 0.505, 0.49, 0.53, same=True),
     MethodMark("full", 22_713_216, 0.86),
     MethodMark("none", 0, 0.62),
 ]
@@ -37,8 +37,8 @@ def drawn(marks: list[MethodMark] = MARKS, **how: Any) -> tuple[go.Figure, dict[
 def test_a_mark_for_each_method_and_setting_at_its_value() -> None:
     _, found = drawn()
     assert len(found) == len(MARKS)
-    assert found[f"LoRA, {BEST}"][1] == pytest.approx(83) and found[f"LoRA, {PAPER}"][1] == pytest.approx(50.5)
-    assert found[f"LoRA, {BEST}"][0] == found[f"LoRA, {PAPER}"][0], "one place for both"
+    assert found[f"LoRA, {BEST}"][1] == pytest.approx(83) and found[f"LoRA, {SAME}"][1] == pytest.approx(50.5)
+    assert found[f"LoRA, {BEST}"][0] == found[f"LoRA, {SAME}"][0], "one place for both"
     words = found[f"LoRA, {BEST}"][3]
     assert "83.0 %, 95 % interval 81.0 to 85.0" in words and "73,728 trained values" in words and "0.0005" in words
     assert "nothing is trained" in found[f"zero-shot, {BEST}"][3]
@@ -47,7 +47,7 @@ def test_a_mark_for_each_method_and_setting_at_its_value() -> None:
 @pytest.mark.parametrize("dark", [False, True])
 def test_hollow_at_the_papers_settings_and_only_terms_have_a_terms_colour(dark: bool) -> None:
     _, found = drawn(dark=dark)
-    v, paper = (found[f"b<sub>v</sub>, {half}"][2] for half in (BEST, PAPER))
+    v, paper = (found[f"b<sub>v</sub>, {half}"][2] for half in (BEST, SAME))
     assert v.color == v.line.color == paper.line.color == style.TERM_COLOURS["v"] and paper.color == style.ground(dark)
     others = {name: one[2].line.color for name, one in found.items() if not name.startswith("b<sub>")}
     assert set(others.values()) == {style.ink(dark)} and len(others) == 5
@@ -93,7 +93,7 @@ def test_intervals_reach_from_end_to_end_and_nothing_leaves_the_axis() -> None:
 
 def test_an_interval_of_everything_does_not_flatten_the_others() -> None:
     """Two seeds that disagree: what leaves the picture ends in a triangle, and the pointer has it all."""
-    wide = MethodMark("dora", 78_336, 0.63, 0.0, 1.0, paper=True)
+    wide = MethodMark("dora", 78_336, 0.63, 0.0, 1.0, same=True)
     near = [mark for mark in MARKS if mark.value > 0.7]
     figure, found = drawn([*near, wide])
     plain_span, span = (one[1] - one[0] for one in (drawn(near)[0].layout.yaxis.range, figure.layout.yaxis.range))
@@ -101,7 +101,7 @@ def test_an_interval_of_everything_does_not_flatten_the_others() -> None:
     low, high = figure.layout.yaxis.range
     cuts = {trace.marker.symbol: (trace.x[0], trace.y[0]) for trace in figure.data if trace.name == CUT}
     assert set(cuts) == {"triangle-down", "triangle-up"}
-    name = f"DoRA, {PAPER}"
+    name = f"DoRA, {SAME}"
     (bar,) = [trace.error_y for trace in figure.data if trace.name == name]
     for symbol, end in (("triangle-down", 63 - bar.arrayminus[0]), ("triangle-up", 63 + bar.array[0])):
         assert cuts[symbol] == (found[name][0], pytest.approx(end)) and low < end < high
