@@ -73,6 +73,8 @@ class Group:
     runs: tuple[Overview, ...]
     """Runs, the best first; of equals the newer one."""
     mean: float
+    table: str = ""
+    """Path of the user's own table, which may have the name of another one; empty for a task of the lab."""
 
     @property
     def best(self) -> Overview:
@@ -100,7 +102,9 @@ def groups(runs: Sequence[Overview], *, trained: bool = False) -> list[Group]:
         same = found.setdefault((one.task, str(one.metric), str(one.config.get("train_file") or "")), {})
         same.setdefault(one.trains if trained else None, []).append((value, one))
     listed = []
-    for (task, metric, _), parts in sorted(found.items(), key=lambda item: (-sum(map(len, item[1].values())), item[0])):
+    for (task, metric, table), parts in sorted(
+        found.items(), key=lambda item: (-sum(map(len, item[1].values())), item[0])
+    ):
         made = [
             Group(
                 task,
@@ -108,6 +112,7 @@ def groups(runs: Sequence[Overview], *, trained: bool = False) -> list[Group]:
                 trains,
                 tuple(one for _, one in sorted(scored, key=lambda pair: -pair[0])),
                 fmean(value for value, _ in scored),
+                table,
             )
             for trains, scored in parts.items()
         ]

@@ -42,11 +42,11 @@ def sentence(runs: Sequence[Overview], *, trained: bool = False) -> str:
     if not found:
         return ""
     number = sum(len(group.runs) for group in found)
-    tasks = len({group.task for group in found})
+    tasks = len({(group.task, group.table) for group in found})
     kinds = f" of {_count(len({group.trains for group in found}), 'kind')}" if trained else ""
-    first: dict[tuple[str, str], Group] = {}
+    first: dict[tuple[str, str, str], Group] = {}
     for group in found:  # the first of a task has the highest mean
-        first.setdefault((group.task, group.metric), group)
+        first.setdefault((group.task, group.metric, group.table), group)
     said = [(_best_term if trained else _best_run)(group) for group in list(first.values())[:MAX_SAID]]
     more = len(first) - len(said)
     return (

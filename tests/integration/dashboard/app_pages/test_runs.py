@@ -133,6 +133,15 @@ def test_the_answer_is_first_and_groups_stand_in_the_link() -> None:
     assert list(opened("runs", group="Task").dataframe[0].value["mean"]) == pytest.approx([0.8, 0.3])
 
 
+def test_two_tables_of_one_name_have_a_best_each() -> None:
+    for folder, value in (("one", 0.9), ("one", 0.7), ("two", 0.6)):
+        ended(value=value, train_file=f"/{folder}/data.csv", text="a", label="b", seed=round(100 * value))
+    at = opened("runs")
+    said = next(m.value for m in at.markdown if m.value.startswith("**3 fine")).replace("\\", "")
+    assert said.startswith("**3 fine-tunes on 2 tasks.** Best on data.csv: ")
+    assert "0.900 accuracy (mean of 2: 0.800); on data.csv: " in said and "0.600 accuracy." in said
+
+
 def test_equal_runs_are_named_by_the_setting_that_differs(lab: Path) -> None:
     runs = [overview(ended(lr=lr)) for lr in (0.01, 0.002)] + [overview(ended(lr=0.01))]
     assert labels(runs[:2]) == ["b_v, lr 0.01", "b_v, lr 0.002"]
