@@ -24,6 +24,10 @@ from beft_core.snapshots.snapshot import ModelInfo, fingerprint
 
 ATTENTION = ("sdpa", "eager")
 """Names of the implementations of attention that can be asked for."""
+CAPPED = ("attn_logit_softcapping", "attn_logit_softcap")
+"""Keys of a configuration that bound the logits of attention (Gemma 2). PyTorch's SDPA bounds none, which transformers
+before 5.24 passes over without a word.
+"""
 
 
 def load_model(
@@ -122,6 +126,8 @@ def assembled(read: Callable[..., Any], config: Any, attn: str, where: str) -> n
     ``where``: what holds the weights, in words. Raises UserError where one is missing or has another shape; only a
     pooler may be missing, and is drawn at random, always the same.
     """
+    if any(getattr(config, key, None) is not None for key in CAPPED):
+        attn = "eager"
     # A checkpoint without a pooler gets a random one; the fork keeps that repeatable and the caller's stream
     # untouched.
     with torch.random.fork_rng(devices=[]), quiet_transformers():

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import CONFIGS, VOCABULARY, tiny
-from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from beft_core.architectures.table import ROWS
 from beft_core.config import RunConfig
@@ -94,7 +94,12 @@ def stored(model: LoadedModel, folder: Path, dtype: torch.dtype = torch.float32,
 
 def opened(auto: Any, folder: Path) -> Any:
     """The model as transformers opens what was written, every weight of which must be there, and no other."""
-    model, report = auto.from_pretrained(folder, output_loading_info=True, dtype=torch.float32)
+    config = AutoConfig.from_pretrained(folder)
+    # SDPA bounds no logits, and transformers takes it before 5.24.
+    attn = None if getattr(config, "attn_logit_softcapping", None) is None else "eager"
+    model, report = auto.from_pretrained(
+        folder, output_loading_info=True, dtype=torch.float32, attn_implementation=attn
+    )
     assert not report["missing_keys"] and not report["unexpected_keys"] and not report["mismatched_keys"], report
     return model.eval()
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tiny_models import CONFIGS, inputs, tiny
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -20,7 +22,7 @@ from transformers import (
 from beft_core.architectures.layout import HeadSpec
 from beft_core.errors import UserError
 from beft_core.models.biases import LoadedModel, biases
-from beft_core.models.load import load_model, load_tokenizer, wrap
+from beft_core.models.load import assembled, load_model, load_tokenizer, wrap
 from beft_core.models.source import bundled_path
 from beft_core.snapshots.snapshot import fingerprint
 
@@ -81,6 +83,22 @@ def test_sdpa_is_used_where_the_architecture_has_it_whatever_the_configuration_s
     deberta = AutoConfig.for_model(model_type, **{**values, "vocab_size": 30522})
     AutoModel.from_config(deberta).save_pretrained(folder)
     assert load_model(str(folder)).config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize("capped", [True, False])
+def test_attention_whose_logits_are_bounded_is_not_left_to_sdpa(capped: bool) -> None:
+    """Whatever transformers would choose: releases that are allowed here took SDPA, without the bound."""
+    chosen: list[Any] = []
+
+    def read(*, config: Any, attn_implementation: str | None, **_: Any) -> tuple[nn.Module, dict[str, Any]]:
+        chosen.append(attn_implementation)
+        return nn.Identity(), {"missing_keys": [], "mismatched_keys": []}
+
+    model_type, values = CONFIGS["gemma2"]
+    config = AutoConfig.for_model(model_type, **values)
+    config.attn_logit_softcapping = 50.0 if capped else None
+    assembled(read, config, "sdpa", "nowhere")
+    assert chosen == ["eager" if capped else None]
 
 
 @pytest.mark.parametrize("named", ["flash_attention_2", "someone/kernels", "nonsense", 7])
