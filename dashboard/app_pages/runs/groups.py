@@ -57,13 +57,19 @@ def sentence(runs: Sequence[Overview], *, trained: bool = False) -> str:
 
 
 def _best_run(group: Group) -> str:
-    mean = f" (mean of {len(group.runs)}: {group.mean:.3f})" if len(group.runs) > 1 else ""
+    mean = f" (mean of {len(group.runs)}{_apart(group)}: {group.mean:.3f})" if len(group.runs) > 1 else ""
     return f"{_on_task(group, group.best.value)}{mean}"
 
 
 def _best_term(group: Group) -> str:
-    best = f" over {len(group.runs)}, best {group.best.value:.3f}" if len(group.runs) > 1 else ""
+    best = f" over {len(group.runs)}{_apart(group)}, best {group.best.value:.3f}" if len(group.runs) > 1 else ""
     return f"{_on_task(group, group.mean)}{best}"
+
+
+def _apart(group: Group) -> str:
+    """Name the base models, where a mean is over several: whatever else it is over stands in the table."""
+    models = dict.fromkeys(str(one.config.get("model", "")) for one in group.runs)
+    return f" on {len(models)} models" if len(models) > 1 else ""
 
 
 def _on_task(group: Group, value: float | None) -> str:

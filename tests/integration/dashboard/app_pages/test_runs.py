@@ -142,6 +142,17 @@ def test_two_tables_of_one_name_have_a_best_each() -> None:
     assert "0.900 accuracy (mean of 2: 0.800); on data.csv: " in said and "0.600 accuracy." in said
 
 
+def test_a_mean_over_several_base_models_says_so() -> None:
+    for value, model in ((0.9, "bundled"), (0.7, "bundled"), (0.2, "org/other")):
+        ended(value=value, model=model, seed=round(100 * value))
+    said = next(m.value for m in opened("runs").markdown if m.value.startswith("**3 fine"))
+    assert "0.900 accuracy (mean of 3 on 2 models: 0.600)." in said
+    grouped = opened("runs", group="What is trained")
+    assert "0.600 accuracy over 3 on 2 models, best 0.900." in next(
+        m.value for m in grouped.markdown if m.value.startswith("**3 fine")
+    )
+
+
 def test_equal_runs_are_named_by_the_setting_that_differs(lab: Path) -> None:
     runs = [overview(ended(lr=lr)) for lr in (0.01, 0.002)] + [overview(ended(lr=0.01))]
     assert labels(runs[:2]) == ["b_v, lr 0.01", "b_v, lr 0.002"]
