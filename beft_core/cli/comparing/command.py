@@ -127,10 +127,14 @@ def compare_methods(
 ) -> int:
     """Compare methods on an equal number of trials: each at its best rate, and all at one."""
     if join:
-        if given or methods or lrs or devices or no_snapshots or {same_lr, bank_size, workers} != {None}:
+        usual = (ComparisonSpec.budget, ComparisonSpec.seeds)
+        others = given or methods or lrs or devices or no_snapshots or (budget, seeds) != usual
+        if others or {same_lr, bank_size, workers} != {None}:
             raise UserError("got --join beside flags of a new comparison", "comparisons and --out alone")
         _join(join, out, json)
         return 0
+    if lrs and budget != ComparisonSpec.budget:
+        raise UserError("got both --budget and --lrs", "one of them: each rate is a trial")
     if bank_size is not None and bank_size < 1:
         raise UserError(f"got --bank-size {bank_size}", "at least 1")
     spec = _spec(
