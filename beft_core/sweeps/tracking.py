@@ -51,7 +51,7 @@ class TrackedRun:
     group: str
     config: dict[str, Any]
     epochs: list[dict[str, float]] = field(default_factory=list)
-    """Metrics after each epoch, the first one first."""
+    """Metrics after each epoch, the first one first; nothing of an epoch that was not scored."""
     summary: dict[str, Any] = field(default_factory=dict)
 
 
@@ -67,7 +67,7 @@ def tracked(results: pd.DataFrame) -> Iterator[TrackedRun]:
             f"{row['task']}-{row['trains']}-lr{row['lr']:g}-seed{row['seed']}-{str(row['run'])[:8]}",
             f"{row['task']}-{row['trains']}",
             {name: row[name] for name in CONFIG if _is_there(row[name])},
-            [{metric: value} for value in _curve(row["curve"])],
+            [{} if value is None else {metric: value} for value in _curve(row["curve"])],
             {name: row[name] for name in SUMMARY if _is_there(row[name])},
         )
 
@@ -145,7 +145,8 @@ def _send(trackio: ModuleType, run: TrackedRun, project: str, space: str | None)
     )
     last = max(1, len(run.epochs))
     for epoch, metrics in enumerate(run.epochs or [{}], 1):
-        made.log({**metrics, **(run.summary if epoch == last else {})}, step=epoch)
+        if metrics or epoch == last:
+            made.log({**metrics, **(run.summary if epoch == last else {})}, step=epoch)
     made.finish()
 
 
@@ -195,7 +196,8 @@ def _trackio() -> ModuleType:
     return importlib.import_module("trackio")
 
 
-def _curve(text: Any) -> list[float]:
+def _curve(text: Any) -> list[float | None]:
+    """Read a curve, a place for each epoch: None where it was not scored, or its metric was not finite."""
     if not isinstance(text, str):
         return []
     try:
@@ -204,7 +206,7 @@ def _curve(text: Any) -> list[float]:
         values = None
     if not isinstance(values, list):
         raise UserError(f"got the curve {text[:60]!r} in a result table", "a JSON list of numbers")
-    return [float(value) for value in values if isinstance(value, int | float)]
+    return [float(value) if isinstance(value, int | float) else None for value in values]
 
 
 def _is_there(value: Any) -> bool:

@@ -60,6 +60,22 @@ def test_finished_fine_tunes_with_curve_and_scores(tracker: SimpleNamespace) -> 
     assert probe["logged"][-1][1]["selected.magnitude"] == "q"
 
 
+@pytest.mark.parametrize(
+    ("curve", "scored"),
+    [("[null, null, 0.8]", {3: 0.8}), ("[0.5, null, 0.75]", {1: 0.5, 3: 0.75}), ("[null, null]", {})],
+)
+def test_epochs_that_were_not_scored_have_their_place(
+    tracker: SimpleNamespace, curve: str, scored: dict[int, float]
+) -> None:
+    """With --evaluate last only the last one is, and it is not the first; what is logged once is at the last epoch."""
+    tracking.send(RESULTS.assign(curve=curve), "group", Observer())
+    for run in tracker.runs.values():
+        found = {step: metrics["accuracy"] for step, metrics in run["logged"] if "accuracy" in metrics}
+        assert found == scored
+        step, metrics = run["logged"][-1]
+        assert step == curve.count(",") + 1 and "seconds" in metrics
+
+
 def test_what_is_there_is_not_sent_again(tracker: SimpleNamespace) -> None:
     tracking.send(RESULTS, "group", Observer())
     assert tracking.send(RESULTS, "group", Observer()) == 0
