@@ -161,7 +161,7 @@ def _front_matter(made: Publication) -> str:
             dataset_type=hub[0] if hub else "other",
             dataset_name=spec.title.partition(":")[0] if spec else made.task,
             dataset_config=hub[1] if hub else None,
-            dataset_split="validation" if hub else None,
+            dataset_split=_split(made, name) if hub else None,
             metric_type=kind,
             metric_name=metric_in_words(name),
             metric_value=round(value, 6),
@@ -188,8 +188,33 @@ def _front_matter(made: Publication) -> str:
 
 def _metric_id(name: str) -> str | None:
     """Name of a metric on the Hub; of one of several validation sets, ``accuracy_matched``, that of the metric."""
-    known = [one for one in METRICS if name == one or name.startswith(f"{one}_")]
-    return METRICS[max(known, key=len)] if known else None
+    known = _without_set(name)
+    return None if known is None else METRICS[known]
+
+
+def _without_set(name: str) -> str | None:
+    """Name of a metric without that of the validation set behind it; None for one that the Hub does not know."""
+    return max((one for one in METRICS if name == one or name.startswith(f"{one}_")), key=len, default=None)
+
+
+def _split(made: Publication, name: str) -> str:
+    """Split of the task's data, as the Hub names it, on which a metric was measured."""
+    if _set_aside(made):
+        return "train"
+    return f"validation{name.removeprefix(_without_set(name) or name)}"
+
+
+def _set_aside(made: Publication) -> bool:
+    """Whether the fine-tune was scored on training examples that it set aside, instead of the validation set."""
+    return made.snapshot.meta.hyperparameters.get("hold_out") is not None
+
+
+def _validated(made: Publication, count: int | None) -> str:
+    """Say on which examples the metrics were measured. ``count``: how many; None where that is not known."""
+    if _set_aside(made):
+        what = "training examples that were set aside"
+        return f"{count:,} {what}" if count is not None else what
+    return f"{count:,} validation examples" if count is not None else "its validation examples"
 
 
 def _scored(snapshot: Snapshot) -> ScoreTable | None:
@@ -235,7 +260,7 @@ def _values(made: Publication, scores: ScoreTable | None, pictured: bool, words:
         "seed": "unknown" if meta.seed is None else meta.seed,
         "share": _share(made),
         "metrics": _metric_rows(made),
-        "validated": f"{found.examples:,} validation examples" if found else "its validation examples",
+        "validated": _validated(made, None if found is None else found.examples),
         "verdict": _verdict(made),
         "picture": pictured,
         "picture_words": words,

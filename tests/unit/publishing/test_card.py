@@ -64,6 +64,36 @@ def test_a_sample_says_what_its_snapshot_records() -> None:
     assert picture is not None and "b_v" in picture
 
 
+@pytest.mark.parametrize(
+    ("hyperparameters", "metrics", "splits", "words"),
+    [
+        ({"hold_out": 40}, {"accuracy": 0.8}, ["train"], "on 40 training examples that were set aside:"),
+        ({}, {"accuracy": 0.8}, ["validation"], "on 40 validation examples:"),
+        (
+            {},
+            {"accuracy_matched": 0.8, "accuracy_mismatched": 0.7},
+            ["validation_matched", "validation_mismatched"],
+            "on 40 validation examples:",
+        ),
+    ],
+)
+def test_metrics_are_of_the_examples_that_were_scored(
+    hyperparameters: dict[str, Any], metrics: dict[str, float], splits: list[str], words: str
+) -> None:
+    snapshot = read_snapshot(SAMPLES / "sst2-low-seed0-v-only.beft.safetensors")
+    meta = dataclasses.replace(
+        snapshot.meta,
+        task="mnli" if len(metrics) > 1 else "sst2",
+        hyperparameters={**snapshot.meta.hyperparameters, **hyperparameters},
+        metric=next(iter(metrics)),
+        metrics=({"epoch": 1, "step": 63, **metrics},),
+        constant_answer={"value": 0.5, "examples": 40},
+    )
+    data, told = read(card_of(publication(snapshot.with_meta(meta), task=meta.task))[0])
+    assert [one["dataset"]["split"] for one in data["model-index"][0]["results"]] == splits
+    assert f"After the last epoch, {words}" in told
+
+
 def test_the_code_of_a_card_is_python() -> None:
     snapshot = read_snapshot(SAMPLES / "sst2-low-seed0-v-only.beft.safetensors")
     for base_model in (BUNDLED, HubBase("org/x", "org/x", "a" * 40), HubBase('my "x"', None)):
