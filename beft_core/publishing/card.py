@@ -107,10 +107,24 @@ class Publication:
         return None if own else TASKS.get(self.task)
 
     @property
-    def metrics(self) -> dict[str, float]:
-        """Metrics after the last epoch by name, if the snapshot's own task is the one that is published."""
+    def unscored(self) -> tuple[int, int] | None:
+        """Steps after which the fine-tune was scored last, and after which it was stopped, amid an epoch: its biases
+        are not those that were scored. None where they are.
+        """
         meta = self.snapshot.meta
-        last: Mapping[str, float | None] = meta.metrics[-1] if meta.metrics and self.task == meta.task else {}
+        scored, steps = (meta.metrics[-1].get("step") if meta.metrics else None), meta.hyperparameters.get("steps")
+        if not isinstance(scored, int) or not isinstance(steps, int) or scored >= steps:
+            return None
+        return scored, steps
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Metrics after the last epoch by name, if the snapshot's own task is the one that is published, and if they
+        are those of its biases.
+        """
+        meta = self.snapshot.meta
+        known = meta.metrics and self.task == meta.task and self.unscored is None
+        last: Mapping[str, float | None] = meta.metrics[-1] if known else {}
         return {name: float(value) for name, value in last.items() if name not in NOT_METRICS and value is not None}
 
 
@@ -261,6 +275,7 @@ def _values(made: Publication, scores: ScoreTable | None, pictured: bool, words:
         "share": _share(made),
         "metrics": _metric_rows(made),
         "validated": _validated(made, None if found is None else found.examples),
+        "no_metrics": _no_metrics(made),
         "verdict": _verdict(made),
         "picture": pictured,
         "picture_words": words,
@@ -296,6 +311,17 @@ def _metric_rows(made: Publication) -> list[list[Any]]:
         [metric_in_words(name), Plain(f"{value:.4f}"), constant if name == meta.metric else "–"]
         for name, value in made.metrics.items()
     ]
+
+
+def _no_metrics(made: Publication) -> str:
+    """Say why no metrics stand in the card, where none do."""
+    if made.unscored is None or made.task != made.snapshot.meta.task:
+        return "The snapshot records no metric."
+    scored, steps = made.unscored
+    return (
+        f"The fine-tune was stopped at step {steps:,} and not scored there: the metrics that the snapshot records are "
+        f"those after step {scored:,}, of other values than these."
+    )
 
 
 def _verdict(made: Publication) -> str:

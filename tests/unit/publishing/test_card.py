@@ -86,12 +86,25 @@ def test_metrics_are_of_the_examples_that_were_scored(
         task="mnli" if len(metrics) > 1 else "sst2",
         hyperparameters={**snapshot.meta.hyperparameters, **hyperparameters},
         metric=next(iter(metrics)),
-        metrics=({"epoch": 1, "step": 63, **metrics},),
+        metrics=({"epoch": 1, **metrics},),
         constant_answer={"value": 0.5, "examples": 40},
     )
     data, told = read(card_of(publication(snapshot.with_meta(meta), task=meta.task))[0])
     assert [one["dataset"]["split"] for one in data["model-index"][0]["results"]] == splits
     assert f"After the last epoch, {words}" in told
+
+
+def test_metrics_of_biases_that_were_trained_on_are_not_theirs() -> None:
+    """Of a fine-tune that was stopped amid an epoch: what it kept was never scored."""
+    snapshot = read_snapshot(SAMPLES / "sst2-low-seed0-v-only.beft.safetensors")
+    scored = snapshot.meta.metrics[-1]["step"]
+    assert scored is not None
+    for steps, published in ((scored, True), (scored + 3, False)):
+        hyperparameters = {**snapshot.meta.hyperparameters, "steps": steps, "stopped_early": not published}
+        meta = dataclasses.replace(snapshot.meta, hyperparameters=hyperparameters)
+        data, words = read(card_of(publication(snapshot.with_meta(meta)))[0])
+        assert ("model-index" in data) is ("metrics" in data) is ("After the last epoch" in words) is published
+        assert (f"stopped at step {steps} and not scored there" in words) is not published
 
 
 def test_the_code_of_a_card_is_python() -> None:
