@@ -274,8 +274,7 @@ def _seconds(observer: Progress) -> str:
 
 
 def _last_metrics(snapshot: Snapshot) -> str:
-    last = snapshot.meta.metrics[-1] if snapshot.meta.metrics else {}
-    values = [f"{k} {output.number(v)}" for k, v in last.items() if k not in NOT_METRICS]
+    values = [f"{k} {output.number(v)}" for k, v in snapshot.meta.final_metrics.items() if k not in NOT_METRICS]
     return f", {', '.join(values)}" if values else ""
 
 

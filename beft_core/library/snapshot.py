@@ -86,9 +86,8 @@ class Snapshot(files.Snapshot, Result):
 
     @property
     def metrics(self) -> dict[str, float | None]:
-        """Metrics on the validation set after the last epoch."""
-        last = self.meta.metrics[-1] if self.meta.metrics else {}
-        return {name: value for name, value in last.items() if name not in NOT_METRICS}
+        """Metrics on the validation set after the last epoch; none of a fine-tune that was stopped amid one."""
+        return {name: value for name, value in self.meta.final_metrics.items() if name not in NOT_METRICS}
 
     @property
     def trained(self) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,24 +106,12 @@ class Publication:
         return None if own else TASKS.get(self.task)
 
     @property
-    def unscored(self) -> tuple[int, int] | None:
-        """Steps after which the fine-tune was scored last, and after which it was stopped, amid an epoch: its biases
-        are not those that were scored. None where they are.
-        """
-        meta = self.snapshot.meta
-        scored, steps = (meta.metrics[-1].get("step") if meta.metrics else None), meta.hyperparameters.get("steps")
-        if not isinstance(scored, int) or not isinstance(steps, int) or scored >= steps:
-            return None
-        return scored, steps
-
-    @property
     def metrics(self) -> dict[str, float]:
         """Metrics after the last epoch by name, if the snapshot's own task is the one that is published, and if they
         are those of its biases.
         """
         meta = self.snapshot.meta
-        known = meta.metrics and self.task == meta.task and self.unscored is None
-        last: Mapping[str, float | None] = meta.metrics[-1] if known else {}
+        last = meta.final_metrics if self.task == meta.task else {}
         return {name: float(value) for name, value in last.items() if name not in NOT_METRICS and value is not None}
 
 
@@ -315,9 +302,10 @@ def _metric_rows(made: Publication) -> list[list[Any]]:
 
 def _no_metrics(made: Publication) -> str:
     """Say why no metrics stand in the card, where none do."""
-    if made.unscored is None or made.task != made.snapshot.meta.task:
+    meta = made.snapshot.meta
+    if meta.went_on is None or made.task != meta.task:
         return "The snapshot records no metric."
-    scored, steps = made.unscored
+    scored, steps = meta.went_on
     return (
         f"The fine-tune was stopped at step {steps:,} and not scored there: the metrics that the snapshot records are "
         f"those after step {scored:,}, of other values than these."

@@ -216,7 +216,6 @@ def agreement(a: ScoreTable, b: ScoreTable, approach: str, stack: str) -> Agreem
 def settings(meta: SnapshotMeta) -> dict[str, str]:
     """Settings to repeat a fine-tune by, as text: its model, data, hyper-parameters, seed and versions."""
     model, known = meta.model, certified(meta)
-    last = meta.metrics[-1] if meta.metrics else {}
     digest_of, digest = model.digest
     table: dict[str, Any] = {
         "base model": model.id,
@@ -237,7 +236,7 @@ def settings(meta: SnapshotMeta) -> dict[str, str]:
         "trained parameters": meta.trained_parameters,
         **hyperparameters(meta.hyperparameters),
         "seed": meta.seed,
-        f"{meta.metric} at the end": last.get(meta.metric) if meta.metric else None,
+        f"{meta.metric} at the end": meta.final_metrics.get(meta.metric) if meta.metric else None,
         "device": meta.device,
         **meta.versions,
     }

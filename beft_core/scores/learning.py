@@ -40,8 +40,7 @@ def learning(meta: SnapshotMeta) -> Learning | None:
 
     Files from before it was recorded do not, and neither do merges and imports.
     """
-    last = meta.metrics[-1] if meta.metrics else {}
-    value = last.get(meta.metric or "")
+    value = meta.final_metrics.get(meta.metric or "")
     known = meta.constant_answer
     if meta.metric is None or value is None or known is None:
         return None

@@ -116,8 +116,10 @@ class Measured:
 
 
 def last_metric(meta: SnapshotMeta) -> float | None:
-    """Get the primary metric after the last epoch, which is what the paper reports; None where it was not measured."""
-    return meta.metrics[-1].get(meta.metric) if meta.metric and meta.metrics else None
+    """Get the primary metric after the last epoch, which is what the paper reports; None where it was not measured, or
+    of other biases than those of the end.
+    """
+    return meta.final_metrics.get(meta.metric) if meta.metric else None
 
 
 def only_term(meta: SnapshotMeta) -> str | None:

@@ -295,6 +295,21 @@ class SnapshotMeta:
         if self.layers and max(self.layers) >= self.model.layers:
             raise UserError(f"snapshot: layer {max(self.layers)} was trained", f"0 to {self.model.layers - 1}")
 
+    @property
+    def went_on(self) -> tuple[int, int] | None:
+        """Steps after which the fine-tune was scored last, and after which it was stopped, amid an epoch: its biases
+        are not those that were scored. None where they are.
+        """
+        scored, steps = (self.metrics[-1].get("step") if self.metrics else None), self.hyperparameters.get("steps")
+        if not isinstance(scored, int) or not isinstance(steps, int) or scored >= steps:
+            return None
+        return scored, steps
+
+    @property
+    def final_metrics(self) -> Mapping[str, float | None]:
+        """Record of the last epoch; empty where there is none, or where the fine-tune :attr:`went_on` after it."""
+        return self.metrics[-1] if self.metrics and self.went_on is None else {}
+
     def is_prompted(self, task: str) -> bool:
         """Say whether the model's own language-model head answers a task, so that no head was trained for it."""
         return self.heads.get(task, {}).get("objective") is not None

@@ -402,7 +402,7 @@ def check(
     found = {
         term: value
         for term, meta in zip(terms, trained, strict=True)
-        if meta.metrics and (value := meta.metrics[-1].get(metric)) is not None
+        if (value := meta.final_metrics.get(metric)) is not None
     }
     if len(found) < len(terms):
         raise UserError("got fine-tunes that were stopped before they were scored", "all of them, to the end")

@@ -58,7 +58,6 @@ def headline(opened: Opened) -> str:
         parts.append(f"{meta.n_train:,} training examples")
     if meta.seed is not None:
         parts.append(f"seed {meta.seed}")
-    last = meta.metrics[-1] if meta.metrics else {}
-    if meta.metric and last.get(meta.metric) is not None:
-        parts.append(f"validation {plain(metric_in_words(meta.metric))} {last[meta.metric]:.3f}")
+    if meta.metric and (value := meta.final_metrics.get(meta.metric)) is not None:
+        parts.append(f"validation {plain(metric_in_words(meta.metric))} {value:.3f}")
     return " · ".join(parts)

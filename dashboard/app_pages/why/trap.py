@@ -166,9 +166,8 @@ def _ranking(one: Opened) -> str:
         null = term in one.meta.null_terms
         remark = " :yellow[⚠ noise]" if null and term in one.meta.trained_terms else " frozen" if null else ""
         rows.append(f"{ranks[term]}. {latex(term)} {scores[term]:.2f}{remark}")
-    last = one.meta.metrics[-1] if one.meta.metrics else {}
     name = one.meta.metric or ""
-    value = last.get(name)
+    value = one.meta.final_metrics.get(name)
     metric = f"\n\n:small[{plain(metric_in_words(name))} {100 * value:.1f}]" if value is not None else ""
     return "\n".join([f"**{latex('k')} {how}**\n", *rows]) + metric
 

@@ -10,6 +10,9 @@ import pytest
 from example_snapshots import example
 
 from beft_core.errors import UserError
+from beft_core.scores.compare import settings
+from beft_core.scores.learning import learning
+from beft_core.scores.regimes import last_metric
 from beft_core.snapshots.meta import of_two_bases
 from beft_core.snapshots.snapshot import ModelInfo, SnapshotMeta, fingerprint
 
@@ -142,6 +145,21 @@ def test_the_folder_of_a_model_comes_back_and_files_without_one_keep_their_text(
 
 GEMMA = ModelInfo("gemma-3-270m", None, "gemma3_text", 18, 640, fingerprint({}))
 """A model without biases, as files describe it that do not say what its weights are."""
+
+
+def test_metrics_of_a_fine_tune_that_was_stopped_amid_an_epoch_are_not_of_its_biases() -> None:
+    rows = ({"epoch": 1, "step": 4, "accuracy": 0.6}, {"epoch": 2, "step": 8, "accuracy": 0.7})
+    ended = dataclasses.replace(example().meta, metric="accuracy", metrics=rows, hyperparameters={"steps": 8})
+    stopped = dataclasses.replace(ended, hyperparameters={"steps": 9, "stopped_early": True})
+    assert ended.went_on is None and ended.final_metrics == rows[1]
+    assert stopped.went_on == (8, 9) and stopped.final_metrics == {}
+    assert dataclasses.replace(ended, hyperparameters={}).final_metrics == rows[1]  # nobody knows better
+    assert dataclasses.replace(ended, metrics=()).final_metrics == {}
+    answer = {"value": 0.5, "examples": 100}
+    of_ended, of_stopped = (learning(dataclasses.replace(meta, constant_answer=answer)) for meta in (ended, stopped))
+    assert of_ended is not None and of_ended.value == 0.7 and of_stopped is None
+    assert (last_metric(ended), last_metric(stopped)) == (0.7, None)
+    assert settings(ended)["accuracy at the end"] == "0.7" and "accuracy at the end" not in settings(stopped)
 
 
 def test_models_without_biases_are_told_apart_by_their_size_and_weights() -> None:
