@@ -123,13 +123,16 @@ def evaluate(
 
         metrics = evaluate(snapshot, config, biases=biases, observer=observer, data=data)
     scored = data.limited(config.n_eval)
-    count = len(scored.evals["validation"])
-    rows = {"data": data.source, "examples": count} if own else {}
+    count = sum(map(len, scored.evals.values()))
     if json:
-        output.print_json({"file": file, "task": task, "biases": biases, **rows, "metrics": metrics})
+        about = {"file": file, "task": task, "biases": biases, "data": data.source, "examples": count}
+        output.print_json({**about, "metrics": metrics})
         return
-    where = f": {counted(count, 'row')} of {data.source}" if own else ""
-    output.print_table(f"{file} on {task}{where}", ["metric", "value"], list(metrics.items()))
+    what = counted(count, "row" if own else "validation example")
+    on = f"{what} of {data.source}" if own else f"{what} ({data.source})"
+    output.print_table(f"{file} on {task}: {on}", ["metric", "value"], list(metrics.items()))
+    if not own and task == snapshot.meta.task and snapshot.meta.hyperparameters.get("hold_out"):
+        output.note("the fine-tune's own metrics are of training examples that it held out")
 
 
 def own_data(

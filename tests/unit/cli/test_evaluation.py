@@ -29,7 +29,7 @@ def test_the_named_biases_are_evaluated(biases: str, folder: Path, monkeypatch: 
 
     none = Examples([], None, np.array([]))
     monkeypatch.setattr(
-        "beft_core.cli.evaluation.read_data", lambda _: TaskData(TASKS["sst2"], none, {"validation": none}, "")
+        "beft_core.cli.evaluation.read_data", lambda _: TaskData(TASKS["sst2"], none, {"validation": none}, "the moon")
     )
 
     def fake(_: Snapshot, config: RunConfig, biases: str = "post", **_rest: object) -> dict[str, float]:
@@ -41,6 +41,12 @@ def test_the_named_biases_are_evaluated(biases: str, folder: Path, monkeypatch: 
     done = beft("evaluate", stored(folder, task="sst2", full=True), "--task", "sst2", "--biases", biases, "--json")
     assert done.status == 0, done.err
     assert asked == [("sst2", biases)] and done.json["biases"] == biases
+    assert (done.json["data"], done.json["examples"]) == ("the moon", 0)
+    for name, hyperparameters, said in (("held", {"hold_out": 20}, True), ("not", {}, False)):
+        file = stored(folder, name=name, task="sst2", full=True, hyperparameters=hyperparameters)
+        done = beft("evaluate", file, "--task", "sst2", "--biases", biases)
+        assert "on sst2: 0 validation examples (the moon)" in done.out
+        assert ("own metrics are of training examples that it held out" in done.err) is said
 
 
 def test_merge_writes_the_average_and_compares(folder: Path) -> None:
