@@ -70,7 +70,7 @@ class HeldFineTunes:
             UserError: as :func:`beft_core.inference.predict.predict`, and for snapshots and models that cannot be read.
         """
         about = partial(predict, texts=texts, text_pairs=text_pairs, task=task, apart=apart)
-        return self._asked(runs, model, about)
+        return self._asked(runs, task, model, about)
 
     def ask(
         self,
@@ -85,14 +85,14 @@ class HeldFineTunes:
         (:func:`beft_core.inference.predict.ask_prompts`). Fields, result and errors are those of :meth:`answer`.
         """
         about = partial(ask_prompts, prompts=prompts, candidates=candidates, task=task, apart=apart)
-        return self._asked(runs, model, about)
+        return self._asked(runs, task, model, about)
 
     def _asked(
-        self, runs: Sequence[Mapping[str, Any]], model: str, about: Callable[..., list[Answer]]
+        self, runs: Sequence[Mapping[str, Any]], task: str, model: str, about: Callable[..., list[Answer]]
     ) -> dict[str, Any]:
         """Ask fine-tunes by a function that takes snapshots, their names, a configuration and a loader."""
         snapshots = [self.snapshot(run) for run in runs]
-        config = RunConfig(**{**recorded(snapshots), "model": model, "device": "cpu"})
+        config = RunConfig(**{**recorded(snapshots, task), "model": model, "device": "cpu"})
         loaded = self.model(config)
         began = time.perf_counter()
         names = [run["name"] for run in runs]

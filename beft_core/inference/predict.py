@@ -74,7 +74,7 @@ def predict(
 
     named = list(names) if names is not None else [short_name(one.meta) for one in snapshots]
     whole = encoded_to(config.max_length)
-    lengths = _own_lengths(snapshots, config)
+    lengths = _own_lengths(snapshots, task, config)
     if int(whole.lengths.max()) <= min(lengths):  # as nearly always: nothing is cut for any of them
         lengths = [config.max_length] * len(lengths)
     found: dict[int, Answer] = {}
@@ -95,13 +95,13 @@ def predict(
     return [found[at] for at in range(len(snapshots))]
 
 
-def _own_lengths(snapshots: Sequence[Snapshot], config: RunConfig) -> list[int]:
-    """List the most tokens that each fine-tune reads of a text: as many as its training had, unless the configuration
-    names another number than the snapshots do together.
+def _own_lengths(snapshots: Sequence[Snapshot], task: str, config: RunConfig) -> list[int]:
+    """List the most tokens that each fine-tune reads of a text: as many as the training of its head for the task had,
+    unless the configuration names another number than the snapshots do together.
     """
-    if config.max_length != recorded(snapshots).get("max_length"):
+    if config.max_length != recorded(snapshots, task).get("max_length"):
         return [config.max_length] * len(snapshots)
-    return [recorded([one]).get("max_length", config.max_length) for one in snapshots]
+    return [recorded([one], task).get("max_length", RunConfig.max_length) for one in snapshots]
 
 
 def predict_rows(
@@ -239,7 +239,7 @@ def ask_prompts(
         raise UserError("got an empty prompt", "a text before the answer", "one with a word in it")
     wholes = [tuple(continued(text, one) for one in own) for text in texts]
     examples = Examples(texts, None, np.zeros(len(texts), np.int64), wholes)
-    config = config or RunConfig(**recorded(snapshots), device="cpu")
+    config = config or RunConfig(**recorded(snapshots, task), device="cpu")
     model = loader(config)
     precision = placed(model, config)
     encoded = Candidates(spec.target).encode(model, examples, config.max_length)

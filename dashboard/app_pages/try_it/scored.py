@@ -63,7 +63,7 @@ def read_now(setup: Setup, runs: Sequence[Chosen]) -> dict[str, Predictions]:
     """
     found: dict[str, Predictions] = {}
     # As long as its own fine-tune had them: several that are read together are read as long as one of them had it.
-    lengths = {run.name: recorded([run.source.read()]).get("max_length") for run in runs}
+    lengths = {run.name: recorded([run.source.read()], setup.task).get("max_length") for run in runs}
     for model, length in dict.fromkeys((run.model, lengths[run.name]) for run in runs):
         own = [run for run in runs if (run.model, lengths[run.name]) == (model, length)]
         table = table_of(own[0], setup.task)

@@ -15,8 +15,10 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
+from beft_core.inference.held import HeldFineTunes
 from beft_core.inference.predict import predict, predict_rows
 from beft_core.inference.rows import Rows
+from beft_core.inference.sending import by_content
 from beft_core.library.snapshot import Snapshot
 from beft_core.models.biases import LoadedModel
 from beft_core.models.load import load_model
@@ -121,6 +123,21 @@ def test_each_reads_as_much_as_its_own_training_had_whoever_is_asked_beside_it()
     config = RunConfig(max_length=7, device="cpu")
     asked = predict([whole, short], TEXTS, apart=[], config=config, loader=loader)
     np.testing.assert_allclose(asked[0].logits, asked[1].logits, atol=1e-5)  # whoever names a length gets it
+
+
+def test_a_head_of_a_merge_reads_as_much_as_its_own_training_had() -> None:
+    """The file says the longest limit of its sources, and each head its own."""
+    whole = sample("sst2-low-seed0-v-only")
+    short = whole.with_meta(dataclasses.replace(whole.meta, hyperparameters={"max_length": 6}))
+    heads = {"sst2": whole.meta.heads["sst2"] | {"max_length": 6}}
+    merged = whole.with_meta(dataclasses.replace(whole.meta, heads=heads))
+    (expected,) = predict([short], TEXTS[:1], apart=[], loader=loader)
+    for asked in ([merged], [merged, whole]):
+        answers = predict(asked, TEXTS[:1], apart=[], loader=loader)
+        np.testing.assert_allclose(answers[0].logits, expected.logits, atol=1e-5)
+    assert np.abs(answers[1].logits - expected.logits).max() > 1e-2, "the text is longer than 6 tokens"
+    held = HeldFineTunes().answer([by_content("merged", merged)], TEXTS[:1], None, "sst2", [], "bundled")
+    np.testing.assert_allclose(held["answers"][0]["logits"], expected.logits, atol=1e-5)
 
 
 def test_only_chosen_examples_are_taken_apart() -> None:
