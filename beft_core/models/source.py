@@ -144,11 +144,11 @@ def version_of(name: str) -> str:
 
     Whoever keeps what a model answered, or the model itself, keeps it by its name and by this.
     """
-    path = Path(name).expanduser()
     try:
+        path = Path(name).expanduser()
         files = {file for pattern in FILES for file in path.glob(pattern)} if path.is_dir() else {path}
         states = [(file.name, status.st_mtime_ns, status.st_size) for file in sorted(files) if (status := file.stat())]
-    except (OSError, ValueError):  # no file of that name, or none that can be
+    except (OSError, ValueError, RuntimeError):  # there is no such file or home, or can be none
         return ""
     return repr(states)
 

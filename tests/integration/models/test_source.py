@@ -221,7 +221,8 @@ def test_of_two_commits_in_the_cache_the_named_one_is_taken(
 
 
 def test_a_version_changes_with_any_file_of_a_model(tmp_path: Path) -> None:
-    assert version_of("bundled") == version_of("org/model@main") == version_of(str(tmp_path / "none")) == ""
+    for elsewhere in ("bundled", "org/model@main", str(tmp_path / "none"), "~nobody-of-this-name/model", "a\0b"):
+        assert version_of(elsewhere) == "", "whoever loads it says what is wrong"
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "notes.md").write_text("mine")
     seen = [version_of(str(tmp_path))]
