@@ -26,6 +26,7 @@ from beft_core.models.biases import LoadedModel
 from beft_core.models.null_certificate import few_threads
 from beft_core.models.source import version_of
 from beft_core.snapshots.snapshot import Snapshot
+from beft_core.tasks.prompts.demonstrations import demonstrated
 from beft_core.training import inputs
 from beft_core.training.objectives.registry import objective_of
 from beft_core.training.precision import Precision
@@ -147,6 +148,8 @@ class HeldFineTunes:
     ) -> dict[str, Any]:
         """Read the validation sets of a task under fine-tunes of one base model, those of biases in the same passes.
 
+        All read the same texts: ask for fine-tunes apart that record other token limits or demonstrations.
+
         ``limit``: most examples of each set, always the same ones; ``table``: fields of the user's own table that the
         head was trained on. Returns ``logits``, for each fine-tune set -> [examples, outputs], and ``seconds``.
 
@@ -155,7 +158,8 @@ class HeldFineTunes:
         """
         snapshots = [self.snapshot(run) for run in runs]
         config = RunConfig(**{**recorded(snapshots, task), "model": model, "device": "cpu"})
-        data = scored_examples(snapshots[0], task, limit, table)
+        # Before any is left out: which demonstrations an example has follows from its place among all.
+        data = demonstrated(scored_examples(snapshots[0], task, None, table), config.demonstrations).limited(limit)
         loaded = self.model(config)
         began = time.perf_counter()
         found: list[dict[str, Any]] = [{} for _ in runs]

@@ -62,10 +62,12 @@ def read_now(setup: Setup, runs: Sequence[Chosen]) -> dict[str, Predictions]:
     Returns name of the fine-tune -> predictions. Raises UserError.
     """
     found: dict[str, Predictions] = {}
-    # As long as its own fine-tune had them: several that are read together are read as long as one of them had it.
-    lengths = {run.name: recorded([run.source.read()], setup.task).get("max_length") for run in runs}
-    for model, length in dict.fromkeys((run.model, lengths[run.name]) for run in runs):
-        own = [run for run in runs if (run.model, lengths[run.name]) == (model, length)]
+    # As its own fine-tune had them: those that are read together have one token limit, and as many demonstrations.
+    alike: dict[tuple[str, int | None, int | None], list[Chosen]] = {}
+    for run in runs:
+        fields = recorded([run.source.read()], setup.task)
+        alike.setdefault((run.model, fields.get("max_length"), fields.get("demonstrations")), []).append(run)
+    for (model, _, _), own in alike.items():
         table = table_of(own[0], setup.task)
         result = ask(
             "score",

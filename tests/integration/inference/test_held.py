@@ -144,6 +144,39 @@ def test_a_model_whose_files_were_replaced_is_loaded_again(tmp_path: Path) -> No
     assert now.info.weights != first.info.weights and now.info.weights == inputs.load(config).info.weights
 
 
+def test_examples_have_the_demonstrations_before_them_that_the_fine_tune_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "COPA").mkdir()
+    for name in ("train", "val"):
+        rows = [
+            {
+                "premise": f"It rained {n} times.",
+                "choice1": f"We left {7 * n}.",
+                "choice2": f"I slept {n}.",
+                "label": n % 2,
+            }
+            for n in range(60)
+        ]
+        text = "".join(json.dumps({**row, "question": "effect"}) + "\n" for row in rows)
+        (tmp_path / "COPA" / f"{name}.jsonl").write_text(text)
+    monkeypatch.setenv("BEFT_SUPERGLUE_DIR", str(tmp_path))
+    model = str(write_decoder(tmp_path / "decoder"))
+    settings: dict[str, Any] = {"model": model, "add_bias": ("v",), "max_length": 256, "device": "cpu"}
+    found = []
+    for count in (2, 0):
+        config = RunConfig(task="prompt-copa", mode="none", demonstrations=count, **settings)
+        tuned = train(config)
+        expected = evaluate(tuned, config)["accuracy"]
+        (logits,) = HeldFineTunes().score([by_content("mine", tuned)], "prompt-copa", model, 2000)["logits"]
+        data = scored_examples(tuned, "prompt-copa", 2000)
+        sets = [(name, part, np.array(logits[name], np.float32)) for name, part in data.evals.items()]
+        read = predictions_of("prompt-copa", sets)
+        assert float((read.predicted == read.judged).mean()) == expected
+        found.append(expected)
+    assert found[0] != found[1]
+
+
 def test_windows_that_write_in_turn_keep_what_they_have_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_decoder(tmp_path / "tiny")
     runs = [by_content("mine", asked_fine_tune(inputs.load(RunConfig(model=str(folder), add_bias=("v",)))))]
