@@ -110,13 +110,15 @@ def evaluate_merge(
     sets: dict[str, dict[str, Examples]] = {}
     for task, loaded in data.items():
         sets[task] = _limited(loaded, config.limit)
+        # Not to the limit of another: where a head records none, the default counts, as where it is scored alone.
+        own_fields = {"max_length": RunConfig.max_length} | recorded([work.merged], task) | given
         scorers[task], scored[task] = _scorer(
             work.merged,
             task,
             loaded,
             sets[task],
             model,
-            dataclasses.replace(run, **(recorded([work.merged], task) | given)),
+            dataclasses.replace(run, **own_fields),
             precision,
             observer,
             logits[task],

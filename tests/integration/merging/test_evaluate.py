@@ -88,6 +88,17 @@ def test_each_task_is_read_to_the_length_of_its_own_fine_tune(pair: list[Snapsho
     assert named.rows[TASKS[1]][TASKS[1]] != result.rows[TASKS[1]][TASKS[1]], "one that is named counts for all"
 
 
+def test_a_fine_tune_that_records_no_length_is_read_as_alone(pair: list[Snapshot]) -> None:
+    """Not to the length of the one beside it."""
+    lengths: list[dict[str, Any]] = [{"max_length": 5}, {}]
+    sources = []
+    for one, length in zip(pair, lengths, strict=True):
+        others = {name: value for name, value in one.meta.hyperparameters.items() if name != "max_length"}
+        sources.append(one.with_meta(dataclasses.replace(one.meta, hyperparameters=others | length)))
+    rows = evaluate_merge(sources, config(pair, limit=None)).result.rows
+    assert rows[TASKS[1]][TASKS[1]] == evaluate(sources[1], RunConfig(task=TASKS[1], device="cpu"))
+
+
 def test_the_table_is_what_single_evaluations_give(pair: list[Snapshot]) -> None:
     told = Told()
     result = evaluate_merge(pair, config(pair, limit=None), told).result
