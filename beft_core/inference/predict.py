@@ -19,6 +19,7 @@ from beft_core.models.biases import LoadedModel
 from beft_core.models.placement import is_spread
 from beft_core.snapshots.snapshot import Snapshot
 from beft_core.tasks.examples import Examples
+from beft_core.tasks.own_table import names_of_classes
 from beft_core.tasks.prompts.spec import PromptSpec, continued
 from beft_core.training import inputs
 from beft_core.training.batches.encoded import Encoded, encode, join, over_one_table
@@ -327,7 +328,7 @@ def checked(
         raise UserError("got no text", "one sentence or more")
     asked = {(prompt_of(one.meta, task), outputs_of(head_of(one, task))) for one in snapshots}
     # An output is one class by the names of the first: with others, or in another order, it would be called wrongly.
-    classes = {tuple(labels) for one in snapshots if (labels := one.meta.heads.get(task, {}).get("labels"))}
+    classes = {names for one in snapshots if (names := names_of_classes(one.meta.heads.get(task, {})))}
     if len(asked) > 1 or len(classes) > 1:
         raise UserError(
             f"got fine-tunes whose {task} is not one question: other prompts, or heads with other outputs",

@@ -232,9 +232,19 @@ def columns_of(head: Mapping[str, Any]) -> Columns | None:
     return None if columns is None else Columns(columns["text"], columns["text_pair"], columns["label"])
 
 
+def names_of_classes(head: Mapping[str, Any]) -> tuple[str, ...]:
+    """List the names by which the classes of two heads are compared, in order: truth values in lower case, since files
+    write the same two in several ways. Empty where there are none, or nobody knows them.
+    """
+    labels = tuple(head.get("labels") or ())
+    return tuple(label.lower() for label in labels) if _are_bools(labels) else labels
+
+
 def answers_the_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Say whether two heads of one name are of one task: a table has the name of its file, whatever is asked of it."""
-    if any(one.get(name) != other.get(name) for name in ("kind", "labels", "objective", "prompt")):
+    if any(one.get(name) != other.get(name) for name in ("kind", "objective", "prompt")):
+        return False
+    if names_of_classes(one) != names_of_classes(other):
         return False
     columns = [found for found in (columns_of(one), columns_of(other)) if found is not None]
     return len(set(columns)) < 2  # of heads that were trained before columns were recorded nothing is known

@@ -171,6 +171,11 @@ def test_one_name_is_one_question() -> None:
         named = one.with_meta(dataclasses.replace(one.meta, heads={"sst2": head}))
         with pytest.raises(UserError, match="fine-tunes whose sst2 is not one question"):
             predict([one, named], TEXTS, loader=loader)
+    bools = [
+        one.with_meta(dataclasses.replace(one.meta, heads={"sst2": one.meta.heads["sst2"] | {"labels": labels}}))
+        for labels in (["False", "True"], ["false", "true"])
+    ]
+    assert len(predict(bools, TEXTS, loader=loader)) == 2, "as pandas writes them into a file, and as Python has them"
     unnamed = one.with_meta(dataclasses.replace(one.meta, heads={"sst2": one.meta.heads["sst2"] | {"labels": None}}))
     assert len(predict([one, unnamed], TEXTS, loader=loader)) == 2, "of an imported head nobody knows the names"
 

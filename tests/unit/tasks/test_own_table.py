@@ -11,6 +11,7 @@ from beft_core.errors import UserError
 from beft_core.tasks.own_table import (
     Columns,
     RawTable,
+    answers_the_same,
     checked_name,
     collect,
     columns_of,
@@ -122,3 +123,13 @@ def test_names() -> None:
 def test_columns_of_a_head() -> None:
     assert columns_of({"kind": "classification"}) is None
     assert columns_of({"columns": {"text": "a", "text_pair": "b", "label": "same"}}) == PAIRS
+
+
+def test_heads_of_truth_values_answer_the_same_however_their_files_wrote_them() -> None:
+    def head(*labels: str) -> dict[str, object]:
+        return {"kind": "classification", "labels": list(labels)}
+
+    assert answers_the_same(head("False", "True"), head("false", "true"))
+    assert not answers_the_same(head("False", "True"), head("true", "false")), "in another order"
+    assert not answers_the_same(head("No", "Yes"), head("no", "yes")), "of other words nobody knows"
+    assert not answers_the_same(head("False", "True"), {"kind": "classification", "labels": None})
