@@ -278,13 +278,13 @@ class SweepFolder:
         """Make the table of the finished runs in the order of the grid, all of ``COLUMNS``.
 
         Rows that are to be replaced stand in it until they are. One that was written before a column existed is
-        completed from its configuration.
+        completed from its configuration; what it trains is called as it is today.
         """
         import pandas as pd
 
         rows = self.all_rows(runs)
-        named = [(identity(config), config) for config in runs]
-        whole = [{**plan_columns(config), **rows[name]} for name, config in named if name in rows]
+        planned = [(identity(config), plan_columns(config)) for config in runs]
+        whole = [{**plan, **rows[name], "trains": plan["trains"]} for name, plan in planned if name in rows]
         return pd.DataFrame(whole, columns=list(COLUMNS))
 
     def write_table(self, runs: Sequence[RunConfig]) -> pd.DataFrame:

@@ -66,6 +66,17 @@ def test_a_row_is_not_there_before_its_snapshot(folder: SweepFolder, monkeypatch
     assert list(folder.finished(RUNS)) == [name]
 
 
+def test_what_an_old_row_trains_is_called_as_it_is_today(tmp_path: Path) -> None:
+    """A term with demonstrations was called as without: in one folder the two were one, or a comparison lacked it."""
+    methods = [{"method": "v", "demonstrations": 4}]
+    made = SweepFolder(tmp_path / "sweep")
+    spec = SweepSpec.from_dict({"tasks": ["prompt-rte"], "terms": ["v"], "methods": methods, "seeds": 1, "n_train": 8})
+    made.begin(spec)
+    for run in spec.runs():
+        made.save({**plan_columns(run), "state": "done", "trains": "v"}, None)
+    assert list(made.table(spec.runs())["trains"]) == ["v", "v demonstrations=4"]
+
+
 def test_a_row_from_before_a_column_existed_is_completed_from_its_configuration(folder: SweepFolder) -> None:
     older = {name: value for name, value in row(0, value=0.5).items() if not name.startswith("adam_")}
     folder.save(older, None)
