@@ -270,6 +270,7 @@ class _Work:
             self.share.plan.split([identity(config) for config in bank])
             return
         self.refusals.add(identity(bank[0]), str(error))
+        self.folder.unmark(identity(bank[0]))
         self.observer.message(f"left out {trains(bank[0])}: {error}")
 
     def _results(

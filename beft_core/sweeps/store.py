@@ -246,13 +246,16 @@ class SweepFolder:
         it is there.
 
         The row of a run that was to be trained again is replaced. Where it failed this time, and had not before, the
-        row from before stays.
+        row from before stays. One that nobody wants replaced any more still is where this one is done and it is not, or
+        has no snapshot: whoever started the sweep meanwhile may have taken the mark away.
         """
         name = str(row["run"])
         before = self.row(name)
         replaces = self._mark(name).exists()
         if before is not None and not replaces:
-            return
+            has_more = before.get("state") == "failed" or (snapshot is not None and not self.snapshot(name).is_file())
+            if row.get("state") != "done" or not has_more:
+                return
         if before is None or row.get("state") != "failed" or before.get("state") == "failed":
             if snapshot is not None:
                 write_snapshot(self.snapshot(name), snapshot)
@@ -263,8 +266,14 @@ class SweepFolder:
                 write_predictions(path, [predictions])
             self._write(f"rows/{name}{ROW}", row)
         if replaces:  # last: whoever is killed before that leaves a run that is trained once more
-            with _telling(self.path):
-                self._mark(name).unlink(missing_ok=True)
+            self.unmark(name)
+
+    def unmark(self, name: str) -> None:
+        """Leave the row of a run as it is, whether or not it was to be replaced. Raises UserError: nothing can be
+        written.
+        """
+        with _telling(self.path):
+            self._mark(name).unlink(missing_ok=True)
 
     def snapshot(self, run: str) -> Path:
         """Path of a run's snapshot."""

@@ -179,6 +179,32 @@ def test_a_new_row_that_failed_takes_the_place_of_none_that_did_not(folder: Swee
         assert (found["state"], found["steps"]) == ((before, 1) if stays else (after, 2))
 
 
+@pytest.mark.parametrize("before", ["done", "failed"])
+def test_what_was_trained_again_is_kept_although_a_later_start_took_its_mark_away(
+    folder: SweepFolder, before: str
+) -> None:
+    """Another start, with --no-snapshots, wants nothing made again; whoever trains it already has a snapshot to give."""
+    name = identity(RUNS[0])
+    folder.save(row(0) | {"state": before, "steps": 1}, None)
+    folder.mark_again([name])
+    folder.mark_again(())
+    folder.save(row(0) | {"state": "failed", "steps": 2}, None)
+    folder.save(row(0) | {"state": "done", "steps": 3}, example())
+    assert folder.finished(RUNS)[name]["steps"] == 3 and folder.snapshot(name).is_file()
+    folder.save(row(0) | {"state": "done", "steps": 4}, example())
+    assert folder.finished(RUNS)[name]["steps"] == 3, "now it is there, and is not written again"
+
+
+def test_a_mark_is_taken_from_one_run_alone(folder: SweepFolder) -> None:
+    names = [identity(run) for run in RUNS[:2]]
+    for number in range(2):
+        folder.save(row(number), None)
+    folder.mark_again(names)
+    folder.unmark(names[0])
+    folder.unmark("0123456789abcdef")
+    assert folder.marked_again() == {names[1]}
+
+
 def test_marks_are_those_of_the_last_start(folder: SweepFolder) -> None:
     names = [identity(run) for run in RUNS[:3]]
     for number in range(3):
