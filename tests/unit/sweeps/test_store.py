@@ -183,7 +183,7 @@ def test_a_new_row_that_failed_takes_the_place_of_none_that_did_not(folder: Swee
 def test_what_was_trained_again_is_kept_although_a_later_start_took_its_mark_away(
     folder: SweepFolder, before: str
 ) -> None:
-    """Another start, with --no-snapshots, wants nothing made again; whoever trains it already has a snapshot to give."""
+    """Another start, with --no-snapshots, wants nothing made again; who trains it already has a snapshot to give."""
     name = identity(RUNS[0])
     folder.save(row(0) | {"state": before, "steps": 1}, None)
     folder.mark_again([name])
