@@ -33,7 +33,7 @@ from beft_core.files.safe_io import atomic_write, parse_json, read_bounded, read
 from beft_core.presets import BUILT_IN, RECORD_VERSION, completed_sweep
 from beft_core.runs.predictions import write_predictions
 from beft_core.snapshots.snapshot import SUFFIX, Snapshot, write_snapshot
-from beft_core.sweeps.rows import plan_columns
+from beft_core.sweeps.rows import lacked_memory, plan_columns
 from beft_core.sweeps.sharing.plan import bank_id
 from beft_core.sweeps.sharing.refusals import Refusals
 from beft_core.sweeps.sources import sources_of
@@ -246,14 +246,15 @@ class SweepFolder:
         it is there.
 
         The row of a run that was to be trained again is replaced. Where it failed this time, and had not before, the
-        row from before stays. One that nobody wants replaced any more still is where this one is done and it is not, or
-        has no snapshot: whoever started the sweep meanwhile may have taken the mark away.
+        row from before stays. One that nobody wants replaced any more still is where this one is done and that lacked
+        memory, or has no snapshot: whoever started the sweep meanwhile may have taken the mark away.
         """
         name = str(row["run"])
         before = self.row(name)
         replaces = self._mark(name).exists()
         if before is not None and not replaces:
-            has_more = before.get("state") == "failed" or (snapshot is not None and not self.snapshot(name).is_file())
+            lacks_snapshot = before.get("state") == "done" and not self.snapshot(name).is_file()
+            has_more = lacked_memory(before) or (snapshot is not None and lacks_snapshot)
             if row.get("state") != "done" or not has_more:
                 return
         if before is None or row.get("state") != "failed" or before.get("state") == "failed":
