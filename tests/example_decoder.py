@@ -65,6 +65,24 @@ def write_copa(folder: Path, rows: int = 5) -> None:
         (folder / "COPA" / name).write_text(row * rows)
 
 
+def write_varied_copa(folder: Path, rows: int) -> None:
+    """COPA in its official layout, as :func:`write_copa`, of made-up questions that differ, either answer in turn."""
+    (folder / "COPA").mkdir(parents=True)
+    made = (
+        {
+            "premise": f"It rained {n} times.",
+            "choice1": f"We left {7 * n}.",
+            "choice2": f"I slept {n}.",
+            "question": "effect",
+            "label": n % 2,
+        }
+        for n in range(rows)
+    )
+    text = "".join(json.dumps(row) + "\n" for row in made)
+    for name in ("train.jsonl", "val.jsonl"):
+        (folder / "COPA" / name).write_text(text)
+
+
 def asked_fine_tune(
     model: Any,
     term: str = "v",

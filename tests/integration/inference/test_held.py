@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from example_decoder import asked_fine_tune, write_decoder
+from example_decoder import asked_fine_tune, write_decoder, write_varied_copa
 
 from beft_core.config import RunConfig
 from beft_core.errors import UserError
@@ -147,19 +147,7 @@ def test_a_model_whose_files_were_replaced_is_loaded_again(tmp_path: Path) -> No
 def test_examples_have_the_demonstrations_before_them_that_the_fine_tune_had(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "COPA").mkdir()
-    for name in ("train", "val"):
-        rows = [
-            {
-                "premise": f"It rained {n} times.",
-                "choice1": f"We left {7 * n}.",
-                "choice2": f"I slept {n}.",
-                "label": n % 2,
-            }
-            for n in range(60)
-        ]
-        text = "".join(json.dumps({**row, "question": "effect"}) + "\n" for row in rows)
-        (tmp_path / "COPA" / f"{name}.jsonl").write_text(text)
+    write_varied_copa(tmp_path, 60)
     monkeypatch.setenv("BEFT_SUPERGLUE_DIR", str(tmp_path))
     model = str(write_decoder(tmp_path / "decoder"))
     settings: dict[str, Any] = {"model": model, "add_bias": ("v",), "max_length": 256, "device": "cpu"}

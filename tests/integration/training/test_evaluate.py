@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from example_decoder import asked_fine_tune, write_decoder
+from example_decoder import asked_fine_tune, write_decoder, write_varied_copa
 from training_tools import few_validation_examples
 
 from beft_core.config import RunConfig
@@ -54,19 +53,7 @@ def test_putting_a_snapshot_back_gives_the_metric_that_training_reported(pair: l
 
 
 def test_demonstrations_before_the_prompts_are_put_there_again(tmp_path: Path) -> None:
-    (tmp_path / "COPA").mkdir()
-    for name in ("train", "val"):
-        rows = [
-            {
-                "premise": f"It rained {n} times.",
-                "choice1": f"We left {7 * n}.",
-                "choice2": f"I slept {n}.",
-                "label": n % 2,
-            }
-            for n in range(100)
-        ]
-        text = "".join(json.dumps({**row, "question": "effect"}) + "\n" for row in rows)
-        (tmp_path / "COPA" / f"{name}.jsonl").write_text(text)
+    write_varied_copa(tmp_path, 100)
     given = {"data_dir": str(tmp_path), "device": "cpu", "task": "prompt-copa"}
     model = write_decoder(tmp_path / "decoder")
     two, none = (
